@@ -4,7 +4,6 @@ use super::event::Event;
 use super::sink::{Actor, Sink};
 use crate::clock::Timestamp;
 use crate::model::grant::{EndReason, Grant};
-use crate::model::ids::KeyId;
 
 pub(super) struct ToLog;
 
@@ -27,12 +26,7 @@ impl Sink for ToLog {
             Event::SignedIn { subject, client, resource, remembered } => {
                 line!(info, origin, "signed in", %subject, %client, resource, remembered);
             }
-            Event::ConsentRemembered { subject, client, resource } => {
-                line!(info, origin, "consent remembered", %subject, %client, resource);
-            }
-            Event::ConsentForgotten { subject, client, resource } => {
-                line!(info, origin, "consent forgotten", %subject, %client, resource);
-            }
+            Event::ConsentRemembered { .. } | Event::ConsentForgotten { .. } => consent_changed(event, origin),
             Event::Denied { client, resource } => line!(info, origin, "access denied", %client, resource),
             Event::SignInRefused { identity, client, error } => {
                 let client = client.map(tracing::field::display);
@@ -58,10 +52,10 @@ impl Sink for ToLog {
             Event::SignedOutAtProvider { identity, subject, one_session } => {
                 line!(info, origin, "signed out at the identity provider", identity, subject, one_session);
             }
-            Event::ClientUpdated { client } => line!(info, origin, "client updated", %client),
-            Event::ClientDeleted { client } => line!(info, origin, "client deleted", %client),
-            Event::ClientDisabled { client } => line!(info, origin, "client disabled", %client),
-            Event::ClientEnabled { client } => line!(info, origin, "client enabled", %client),
+            Event::ClientUpdated { .. }
+            | Event::ClientDeleted { .. }
+            | Event::ClientDisabled { .. }
+            | Event::ClientEnabled { .. } => client_changed(event, origin),
             Event::SignInsCancelled { subject, client, resource, count } => {
                 line!(info, origin, "sign-ins cancelled", subject, client, resource, count);
             }
@@ -78,9 +72,9 @@ impl Sink for ToLog {
             | Event::UnknownSession { .. }
             | Event::EndedGrantUsed { .. }
             | Event::KeyNotProven { .. } => misused(event, origin),
-            Event::KeyPublished { key, algorithm, active_from } => key_published(key, algorithm, *active_from, origin),
-            Event::KeyRetired { key } => line!(info, origin, "signing key retired", kid = %key),
-            Event::KeyWithdrawn { key } => line!(warn, origin, "signing key withdrawn", kid = %key),
+            Event::KeyPublished { .. } | Event::KeyRetired { .. } | Event::KeyWithdrawn { .. } => {
+                key_changed(event, origin);
+            }
         }
     }
 }
@@ -117,8 +111,40 @@ fn misused(event: &Event<'_>, origin: &Actor<'_>) {
     }
 }
 
-fn key_published(key: &KeyId, algorithm: &str, active_from: Timestamp, origin: &Actor<'_>) {
-    line!(info, origin, "signing key published", kid = %key, algorithm, active_from = active_from.0);
+/// A user's consent is remembered, or no longer.
+fn consent_changed(event: &Event<'_>, origin: &Actor<'_>) {
+    match event {
+        Event::ConsentRemembered { subject, client, resource } => {
+            line!(info, origin, "consent remembered", %subject, %client, resource);
+        }
+        Event::ConsentForgotten { subject, client, resource } => {
+            line!(info, origin, "consent forgotten", %subject, %client, resource);
+        }
+        _ => {}
+    }
+}
+
+/// A client's registration changes.
+fn client_changed(event: &Event<'_>, origin: &Actor<'_>) {
+    match event {
+        Event::ClientUpdated { client } => line!(info, origin, "client updated", %client),
+        Event::ClientDeleted { client } => line!(info, origin, "client deleted", %client),
+        Event::ClientDisabled { client } => line!(info, origin, "client disabled", %client),
+        Event::ClientEnabled { client } => line!(info, origin, "client enabled", %client),
+        _ => {}
+    }
+}
+
+/// A signing key begins or ends.
+fn key_changed(event: &Event<'_>, origin: &Actor<'_>) {
+    match event {
+        Event::KeyPublished { key, algorithm, active_from: Timestamp(active_from) } => {
+            line!(info, origin, "signing key published", kid = %key, algorithm, active_from);
+        }
+        Event::KeyRetired { key } => line!(info, origin, "signing key retired", kid = %key),
+        Event::KeyWithdrawn { key } => line!(warn, origin, "signing key withdrawn", kid = %key),
+        _ => {}
+    }
 }
 
 fn ended(grant: &Grant, reason: EndReason, origin: &Actor<'_>) {

@@ -49,13 +49,7 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
     let client_documents = client_documents(sections, opened && direct, reading);
     let settings = upstreams(sections, &others, reading);
     issuers::warn_of_unused(sections, &others, &settings, reading);
-    let surroundings = server_credential::Surroundings {
-        public_url: public_url.as_ref(),
-        complete: sections.list("identity").count() == identities.len(),
-        identities: &identities,
-        issues,
-    };
-    server_credential::check(&settings, &surroundings, reading);
+    check_credentials(&settings, (public_url.as_ref(), issues, &identities), sections, reading);
     let clients = clients(sections, registration.as_ref(), &settings, reading);
     warn_of_closed(issues && !opened, client_documents.as_ref(), sections, reading);
     let consent = consent(sections, client_documents.as_ref(), &clients, reading);
@@ -96,6 +90,18 @@ pub(super) fn read(sections: &Sections, reading: &mut Reading<'_>) -> Option<Con
         clients: if issues { clients } else { Vec::new() },
         assertion_issuers: if issues { assertion_issuers } else { Vec::new() },
     })
+}
+
+/// Checks what the servers behind are told of their users against what there is to tell.
+fn check_credentials(
+    settings: &[(Section<'_>, UpstreamSettings)],
+    (public_url, issues, identities): (Option<&PublicUrl>, bool, &[Identity]),
+    sections: &Sections,
+    reading: &mut Reading<'_>,
+) {
+    let complete = sections.list("identity").count() == identities.len();
+    let surroundings = server_credential::Surroundings { public_url, identities, complete, issues };
+    server_credential::check(settings, &surroundings, reading);
 }
 
 /// Checks addresses and memory against each other.

@@ -166,16 +166,7 @@ pub(super) fn read(
     others: &mut Taken,
     reading: &mut Reading<'_>,
 ) -> Option<UpstreamSettings> {
-    for key in OTHER_KEYS.into_iter().filter(|key| section.has(key)) {
-        let mistake = if key == RENAMED {
-            Mistake::new("is called accepts now")
-                .hint("accepts = [\"own\"] is the default; other issuers are [[issuer]] entries")
-        } else {
-            reading.suppress(section, "url");
-            Mistake::new("is not supported in this version").hint("give the server's Streamable HTTP endpoint as url")
-        };
-        reading.error(&section.at(key), mistake);
-    }
+    refuse_other_keys(section, reading);
     let written: Written = reading.shape(section)?;
     check_names(&written, section, others, reading);
     let accepts = accepts::Written { accepts: written.accepts, audiences: written.audiences };
@@ -227,6 +218,20 @@ pub(super) fn read(
         credential,
         keep_alive: keep_alive.unwrap_or(UpstreamSettings::KEEP_ALIVE),
     })
+}
+
+/// Keys of other versions, each with what to write instead.
+fn refuse_other_keys(section: &Section<'_>, reading: &mut Reading<'_>) {
+    for key in OTHER_KEYS.into_iter().filter(|key| section.has(key)) {
+        let mistake = if key == RENAMED {
+            Mistake::new("is called accepts now")
+                .hint("accepts = [\"own\"] is the default; other issuers are [[issuer]] entries")
+        } else {
+            reading.suppress(section, "url");
+            Mistake::new("is not supported in this version").hint("give the server's Streamable HTTP endpoint as url")
+        };
+        reading.error(&section.at(key), mistake);
+    }
 }
 
 fn check_names(written: &Written, section: &Section<'_>, others: &mut Taken, reading: &mut Reading<'_>) {

@@ -66,7 +66,7 @@ impl Record {
 #[derive(Debug)]
 pub(crate) enum PasswordCheck {
     /// It is the user's.
-    Right(SignedIn),
+    Right(Box<SignedIn>),
     /// User or password is wrong; it took the same time.
     Wrong,
     /// Too many are being checked.
@@ -106,7 +106,7 @@ impl Local {
         match (verified.await, record) {
             (Ok(true), Some(record)) => {
                 record.note_sign_in(address);
-                PasswordCheck::Right(signed_in_as(&record.user))
+                PasswordCheck::Right(Box::new(signed_in_as(&record.user)))
             }
             (Ok(_), _) => PasswordCheck::Wrong,
             (Err(_), _) => PasswordCheck::Busy,

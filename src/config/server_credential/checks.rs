@@ -64,14 +64,14 @@ fn check_assertion(
     let Some(public_url) = surroundings.public_url else { return };
     let audience = &assertion.audience;
     let named = ResourceUri::parse(audience).ok();
-    let names = |settings: &UpstreamSettings| {
+    let is_named_so = |settings: &UpstreamSettings| {
         let upstream = Upstream::new(public_url, settings.clone());
         named.as_ref().is_some_and(|named| upstream.is_some_and(|upstream| upstream.is_named_by(named)))
     };
     let ours = audience.trim_end_matches('/') == public_url.as_str();
     if ours
         || audience.starts_with(&format!("{}/", public_url.as_str()))
-        || upstreams.iter().any(|(_, other)| names(other))
+        || upstreams.iter().any(|(_, other)| is_named_so(other))
     {
         let mistake = Mistake::new("is one of our own URLs: the audience of access tokens that Portcullis issues");
         let hint = "give the server behind a name of its own, such as \"urn:example:expenses\", and set it there as the audience";

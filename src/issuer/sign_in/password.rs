@@ -141,7 +141,7 @@ impl PasswordSignIn {
         }
         let (problem, limited) = match local.check(&self.limits, &attempt.username, attempt.password, from).await {
             PasswordCheck::Right(signed_in) => {
-                return self.signed_in(&bound, signed_in, &attempt.arrival).await.map(SignInStep::Answered);
+                return self.signed_in(&bound, *signed_in, &attempt.arrival).await.map(SignInStep::Answered);
             }
             PasswordCheck::Busy => (SignInProblem::Busy, None),
             PasswordCheck::Limited(limited) => (SignInProblem::Busy, Some(limited)),

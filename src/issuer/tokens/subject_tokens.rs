@@ -75,7 +75,7 @@ impl ProviderAccess {
             if grant.standing.sealed_token.is_none() {
                 return Err(NoSubjectToken::NotSignedIn);
             }
-            if let Some(lease) = self.leases.take_of_grant(id, deadline).await.map_err(because)? {
+            if let Some(lease) = self.leases.take_of_grant(id, deadline).await.map_err(|refusal| because(&refusal))? {
                 let renewed = self.under_lease(&lease, grant, arrival).await;
                 if renewed.is_err() {
                     self.leases.release(&lease).await;
@@ -83,7 +83,7 @@ impl ProviderAccess {
                 return renewed;
             }
             if Instant::now() >= deadline {
-                return Err(because(too_long(id)));
+                return Err(because(&too_long(id)));
             }
             sleep(POLL).await;
         }
@@ -96,12 +96,12 @@ impl ProviderAccess {
         arrival: &Arrival,
     ) -> Result<(Grant, DelegatedToken), NoSubjectToken> {
         grant.standing = lease.standing.clone();
-        let (asked, renewed) = self.renewals.ask(&grant, arrival).await.map_err(because)?;
+        let (asked, renewed) = self.renewals.ask(&grant, arrival).await.map_err(|refusal| because(&refusal))?;
         let grant = self.renewals.renewed_grant(&asked, &renewed);
         let kept = (renewed.token.is_some().then_some(&grant.standing), renewed.user.as_ref());
         let now = self.clock.now();
         let write = persist(&grant.id, || self.store.keep_renewal(&grant, &lease.holder, kept, now)).await;
-        if !write.map_err(because)? {
+        if !write.map_err(|refusal| because(&refusal))? {
             // no grant holds the token that the provider has just given
             self.provider_tokens.give_up(&grant.identity, &grant.subject, &grant.standing).await;
             return Err(NoSubjectToken::Unavailable("the grant ended meanwhile, or its lease was lost".to_owned()));
@@ -119,7 +119,7 @@ fn unavailable(error: impl std::fmt::Display) -> NoSubjectToken {
 }
 
 /// What the refusal of a renewal means for a call: a client that is told to sign in again there is told so here.
-fn because(refusal: TokenRefusal) -> NoSubjectToken {
+fn because(refusal: &TokenRefusal) -> NoSubjectToken {
     match &refusal.reason {
         Reason::OAuth(_) => NoSubjectToken::SignInAgain(refusal.to_string()),
         Reason::Unavailable(_) | Reason::Limited(_) => NoSubjectToken::Unavailable(refusal.to_string()),

@@ -53,6 +53,7 @@ client_id = "x"
 "#;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is one snapshot")]
 fn every_mistake_in_an_identity_provider_is_reported() {
     assert_snapshot!(Operator::new().problems(IDENTITIES), @r#"
     portcullis.toml: error: secrets: keys: there is no root key

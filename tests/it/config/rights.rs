@@ -55,6 +55,7 @@ allow = []
 "#;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is one snapshot")]
 fn every_mistake_in_a_rule_or_a_source_of_groups_is_reported_with_its_line() {
     assert_snapshot!(Operator::new().problems(RIGHTS), @r#"
     portcullis.toml: error: secrets: keys: there is no root key

@@ -8,6 +8,7 @@ use portcullis::config::{AssertionClaim, AssertionSettings, Config, CredentialSo
 use serde_json::{Value, json};
 
 use super::{give, give_in};
+use crate::support::browser::Browser;
 use crate::support::gate::{TestGate, WORKS, claims};
 
 const AUDIENCE: &str = "urn:example:expenses";
@@ -107,7 +108,7 @@ async fn two_users_never_share_an_assertion() {
     .await;
     let client = gate.register().await;
     let alice = gate.tokens(&client).await;
-    let url = gate.sign_in_as(("bob", "builder"), &mut Default::default(), &client, &[]).await;
+    let url = gate.sign_in_as(("bob", "builder"), &mut Browser::default(), &client, &[]).await;
     let code = crate::support::browser::parameter(&url, "code").unwrap();
     let bob = crate::support::gate::tokens(&gate.redeem(&client, &code).await);
     for (token, sub) in [(&alice, "local|alice"), (&bob, "local|bob"), (&alice, "local|alice")] {

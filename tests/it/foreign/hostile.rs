@@ -18,12 +18,12 @@ const FOR_OTHERS: &str = "the access token is for another audience";
 const TIME: &str = "the access token has expired, or is not active";
 const OTHER: &str = "the access token is not valid";
 
-#[tokio::test]
-async fn each_token_that_is_no_good_is_refused_with_a_reason_and_reaches_nothing() {
-    let bench = Bench::new().await;
+/// A token, the class of the reason why it is refused, and a part of the words.
+type Wrong = (String, &'static str, &'static str);
+
+fn with_wrong_claims(bench: &Bench) -> Vec<Wrong> {
     let now = bench.gate.clock.now().0;
-    let mut wrong: Vec<(String, &str, &str)> = Vec::new();
-    for (changes, class, reason) in [
+    let wrong = [
         (json!({"typ": "ID", "nonce": "n"}), KIND, "it is an ID token"),
         (json!({"typ": "Refresh"}), KIND, "it is a refresh token"),
         (json!({"typ": "Offline", "exp": null}), KIND, "it is a refresh token"),
@@ -53,11 +53,12 @@ async fn each_token_that_is_no_good_is_refused_with_a_reason_and_reaches_nothing
         (json!({"sub": ""}), OTHER, "it names no user (sub)"),
         (json!({"sub": "a\u{202e}b"}), OTHER, "not printable ASCII"),
         (json!({"cnf": {"jkt": "x"}}), OTHER, "by other means than DPoP"),
-    ] {
-        wrong.push((bench.token_with(&changes), class, reason));
-    }
-    let own_key = TestKey::new(TestAlgorithm::Es256, "corp");
-    for (changes, class, reason) in [
+    ];
+    wrong.into_iter().map(|(changes, class, reason)| (bench.token_with(&changes), class, reason)).collect()
+}
+
+fn with_wrong_headers(bench: &Bench) -> Vec<Wrong> {
+    let wrong = [
         (json!({"typ": "logout+jwt"}), KIND, "it is a logout token"),
         (json!({"typ": "oauth-id-jag+jwt"}), KIND, "it is no access token (typ)"),
         (json!({"typ": "dpop+jwt"}), KIND, "it is no access token (typ)"),
@@ -68,9 +69,12 @@ async fn each_token_that_is_no_good_is_refused_with_a_reason_and_reaches_nothing
         (json!({"alg": "RS256"}), OTHER, "no key of its issuer signed it"),
         (json!({"crit": ["b64"], "b64": false}), OTHER, "crit"),
         (json!({"cty": "JWT"}), OTHER, "cty"),
-    ] {
-        wrong.push((bench.token_headed(&changes), class, reason));
-    }
+    ];
+    wrong.into_iter().map(|(changes, class, reason)| (bench.token_headed(&changes), class, reason)).collect()
+}
+
+fn of_wrong_forms_and_signatures(bench: &Bench) -> Vec<Wrong> {
+    let (own_key, mut wrong) = (TestKey::new(TestAlgorithm::Es256, "corp"), Vec::new());
     // keys that a token brings along, or where to fetch them, mean nothing
     for brought in
         [json!({"jwk": own_key.jwk()}), json!({"jku": "https://evil.example/jwks"}), json!({"x5u": "https://evil"})]
@@ -87,7 +91,15 @@ async fn each_token_that_is_no_good_is_refused_with_a_reason_and_reaches_nothing
     wrong.push(("a.b.c.d.e".to_owned(), KIND, "it is no signed JWT"));
     wrong.push((Token::<Refresh>::generate().expose().to_owned(), KIND, "it is a secret of Portcullis"));
     wrong.push((Token::<ApiKey>::generate().expose().to_owned(), KIND, "it is a secret of Portcullis"));
-    for (token, class, reason) in wrong {
+    wrong
+}
+
+#[tokio::test]
+async fn each_token_that_is_no_good_is_refused_with_a_reason_and_reaches_nothing() {
+    let bench = Bench::new().await;
+    let claims = with_wrong_claims(&bench);
+    let others = with_wrong_headers(&bench).into_iter().chain(of_wrong_forms_and_signatures(&bench));
+    for (token, class, reason) in claims.into_iter().chain(others) {
         let (log, guard) = watch();
         let answer = bench.call(&token).await;
         drop(guard);
@@ -97,7 +109,7 @@ async fn each_token_that_is_no_good_is_refused_with_a_reason_and_reaches_nothing
     }
     assert_eq!(bench.gate.behind.count(), 0);
     assert!(bench.provider.calls("/certs") <= 2, "{}", bench.provider.calls("/certs"));
-    assert_eq!(bench.call(&good).await.status, WORKS);
+    assert_eq!(bench.call(&bench.token()).await.status, WORKS);
 }
 
 /// A gate with two upstreams, each of which accepts another issuer.
@@ -224,9 +236,9 @@ async fn an_audience_that_is_not_accepted_is_told_to_the_operator_once_and_only_
             .call(&bench.token_with(&json!({"aud": ["https://mcp.example.com", "account"], "jti": n.to_string()})))
             .await;
     }
-    let forger = TestKey::new(TestAlgorithm::Es256, "corp");
+    let other_key = TestKey::new(TestAlgorithm::Es256, "corp");
     let forged = edited(bench.claims(), &json!({"aud": "https://forged.example"}));
-    bench.call(&forger.jws(&bench.header(), &forged)).await;
+    bench.call(&other_key.jws(&bench.header(), &forged)).await;
     let log = log.text();
     let told: Vec<_> = log.lines().filter(|line| line.contains("a token is for another audience:")).collect();
     assert_eq!(told.len(), 1, "{log}");

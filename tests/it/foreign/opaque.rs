@@ -97,7 +97,7 @@ async fn an_open_stream_makes_us_ask_again_by_itself() {
     tokio::time::pause();
     let began = tokio::time::Instant::now();
     drop(answer.into_body().collect().await);
-    assert!(began.elapsed() < Duration::from_secs(120), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_mins(2), "{:?}", began.elapsed());
     assert_eq!(bench.asked(), 2);
 }
 

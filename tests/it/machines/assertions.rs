@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portcullis::config::{AssertionIssuer, BoundTokens, Config};
+use portcullis::config::{Allow, AllowRule, AssertionIssuer, BoundTokens, Config};
 use portcullis::model::grant::EndReason;
 use portcullis::oauth::grant_type::JWT_BEARER;
 use portcullis::oauth::scope::ScopeSet;
@@ -392,4 +392,31 @@ async fn an_assertion_with_a_proof_becomes_a_token_that_is_bound_to_its_key() {
     let fields = [GRANT, ("client_id", "agent"), ("client_secret", SECRET), ("assertion", &bench.assertion("2"))];
     let second = access(&dpop::ask(gate, &fields, &[&other.for_tokens(gate)]).await);
     assert_eq!((other.call(gate, &second).await.status, holder.call(gate, &second).await.status), (WORKS, 401));
+}
+
+#[tokio::test]
+async fn the_rules_for_users_hold_for_assertions_which_name_no_groups() {
+    let rule = |groups: &[&str], domains: &[&str]| AllowRule {
+        groups: groups.iter().map(|&group| group.to_owned()).collect(),
+        domains: domains.iter().map(|&domain| domain.to_owned()).collect(),
+        ..AllowRule::default()
+    };
+    for (of_identity, of_upstream, admitted) in [
+        (rule(&[], &["example.com"]), rule(&[], &["example.com"]), true),
+        (rule(&["staff"], &[]), rule(&[], &["example.com"]), false),
+        (rule(&[], &["example.com"]), rule(&["staff"], &[]), false),
+        (rule(&[], &["example.org"]), rule(&[], &["example.com"]), false),
+    ] {
+        let bench = Bench::with(|config| {
+            config.identities[0].admission.allow = Allow(vec![of_identity]);
+            config.upstreams[0].settings.admission.allow = Allow(vec![of_upstream]);
+        })
+        .await;
+        let answer = bench.exchange(&bench.assertion("1")).await;
+        if admitted {
+            assert_eq!(bench.gate.call(&access(&answer)).await.status, WORKS);
+        } else {
+            is_invalid_grant(&answer, "a user who is not admitted");
+        }
+    }
 }
