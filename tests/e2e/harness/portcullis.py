@@ -120,7 +120,7 @@ class Portcullis:
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
     def count(self, series: str) -> float:
-        """The value of a counter, by its name without prefix and its labels as they are written; 0 before its first event."""
+        """The value of a counter, by its name without prefix and its labels as written; 0 before its first event."""
         lines = self.scrape().text.splitlines()
         found = [line.rsplit(" ", 1)[1] for line in lines if line.rsplit(" ", 1)[0] == f"portcullis_{series}"]
         return float(found[0]) if found else 0

@@ -11,7 +11,7 @@ from harness.oauth import Client
 from harness.portcullis import Portcullis, upstream_entry
 from harness.realm import CLIENT_ID, Realm
 from harness.upstreams import Upstream, fastmcp
-from harness.waiting import free_port
+from harness.waiting import free_port, wait_until
 
 Json = dict[str, Any]
 AUDIENCE = "urn:example:expenses"
@@ -179,5 +179,6 @@ def test_what_keycloak_refuses_is_a_502_and_the_log_names_the_setting(
     refused = McpSession(portcullis.url(), tokens.access_token).post(request("ping"))
     assert refused.status_code == 502
     assert "refuses to issue" in refused.json()["error"]["message"]
-    assert words in portcullis.child.log
+    # the log is written behind the requests
+    wait_until("the log names the setting", lambda: words in portcullis.child.log, 5)
     assert client.refresh(tokens.refresh_token).status_code == 200, "the grant stays"

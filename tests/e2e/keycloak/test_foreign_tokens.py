@@ -24,7 +24,9 @@ def alone(gateway: Callable[..., Portcullis], realm: Realm, upstream: Upstream, 
     """A gateway without an authorization server, whose upstream accepts tokens of the realm."""
     portcullis = gateway(
         realm,
-        issuer=[{"id": "corp", "kind": "keycloak", "issuer": realm.issuer, "audiences": ["https://expenses"], **issuer}],
+        issuer=[
+            {"id": "corp", "kind": "keycloak", "issuer": realm.issuer, "audiences": ["https://expenses"], **issuer}
+        ],
         upstream=[{**upstream_entry(upstream, "/mcp"), "accepts": ["corp"]}],
     )
     return portcullis.start()
