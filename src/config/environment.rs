@@ -140,9 +140,8 @@ fn fold(id: &str) -> String {
     id.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect()
 }
 
-/// The settings whose value is a table with keys that the operator chooses. Only for these: a secret is never read as
-/// TOML.
-const TABLES: [&str; 2] = ["implies", "authorize_params"];
+/// The settings whose value is a table. Only for these: a secret is never read as TOML.
+const TABLES: [&str; 3] = ["implies", "authorize_params", "delegation"];
 
 fn put(table: &mut Node, key: String, text: &str, location: &Location) {
     let Value::Table(entries) = &mut table.value else { return };

@@ -200,7 +200,7 @@ fn as_variable(node: &Node) -> String {
             format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
         }
         Value::Table(entries) if !entries.iter().any(|entry| matches!(&*entry.key, "env" | "file")) => {
-            let pairs = entries.iter().map(|Entry { key, node, .. }| format!("{key:?} = {:?}", as_variable(node)));
+            let pairs = entries.iter().map(|Entry { key, node, .. }| format!("{key:?} = {}", as_toml(node)));
             format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
         }
         _ => "a-secret-of-thirty-two-characters".to_owned(),

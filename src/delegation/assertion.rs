@@ -10,8 +10,9 @@ use std::time::Duration;
 use http::HeaderValue;
 use serde::Serialize;
 
-use super::credential::{Undelegated, header_value};
+use super::encode::header_value;
 use super::groups::Groups;
+use super::undelegated::Undelegated;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{AssertionClaim, AssertionSettings, ForwardedGroups, PublicUrl, UpstreamSettings};
 use crate::keys::{KeyRing, KeyWatch};

@@ -1,14 +1,14 @@
 //! The credential that the calls to one upstream carry.
 
-use std::fmt;
 use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 
-use super::assertion::{AssertionSlot, Assertions};
+use super::assertion::Assertions;
+use super::parts::{Bearer, DelegationParts, OwnParts};
 use super::provider::{Held, ProviderCredentials};
-use super::{DelegationParts, OwnParts};
+use super::undelegated::Undelegated;
 use crate::config::{CredentialSource, PublicUrl, ServerCredential, UpstreamSettings};
 use crate::model::caller::Caller;
 use crate::model::ids::GrantId;
@@ -26,19 +26,6 @@ enum Source {
     Secret(HeaderValue),
 }
 
-/// For whom a credential is wanted.
-#[derive(Clone, Copy)]
-pub(crate) struct Bearer<'a> {
-    /// Who calls.
-    pub(crate) caller: &'a Caller,
-    /// The grant that the call is under; `None` for a token of another issuer.
-    pub(crate) grant: Option<&'a GrantId>,
-    /// Where the assertion about the caller is kept.
-    pub(crate) slot: &'a AssertionSlot,
-    /// The request that it is for.
-    pub(crate) arrival: &'a Arrival,
-}
-
 /// A credential on its way to the upstream.
 #[derive(Clone)]
 pub(crate) struct Issued {
@@ -53,26 +40,6 @@ pub(crate) struct Issued {
 pub(super) struct Renewable {
     pub(super) held: Arc<Held>,
     pub(super) grant: GrantId,
-}
-
-/// Why a call gets no credential. The texts are for the operator.
-#[derive(Debug, Clone)]
-pub(crate) enum Undelegated {
-    /// No token of the provider stands behind the caller.
-    NotSignedIn(String),
-    /// The user has to sign in again.
-    SignInAgain(String),
-    /// The provider refuses: a permission or a setting is missing.
-    Refused(String),
-    /// It passes.
-    Unavailable(String),
-}
-
-impl fmt::Display for Undelegated {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::NotSignedIn(why) | Self::SignInAgain(why) | Self::Refused(why) | Self::Unavailable(why)) = self;
-        f.write_str(why)
-    }
 }
 
 impl Credential {
@@ -184,12 +151,4 @@ impl Renewal {
 
 fn issued(held: Arc<Held>, grant: &GrantId) -> Issued {
     Issued { value: held.value.clone(), renewable: Some(Renewable { held, grant: grant.clone() }) }
-}
-
-/// A token as the value of the header. Marked as sensitive: it does not print.
-pub(super) fn header_value(token: &str, bearer: bool) -> Option<HeaderValue> {
-    let whole = if bearer { format!("Bearer {token}") } else { token.to_owned() };
-    let mut value = HeaderValue::try_from(whole).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }

@@ -4,6 +4,8 @@
 
 use std::fmt::Write;
 
+use http::HeaderValue;
+
 /// Percent-encodes `%`, the characters of `also` and all but printable ASCII, so that the text can be decoded again.
 pub(super) fn encode(text: &str, also: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -18,6 +20,14 @@ pub(super) fn encode(text: &str, also: &str) -> String {
         }
     }
     out
+}
+
+/// A token as the value of the header. Marked as sensitive: it does not print.
+pub(super) fn header_value(token: &str, bearer: bool) -> Option<HeaderValue> {
+    let whole = if bearer { format!("Bearer {token}") } else { token.to_owned() };
+    let mut value = HeaderValue::try_from(whole).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 //! | `credential` | the credential of one upstream, whatever it is |
 //! | `assertion` | an assertion about the user, signed by us |
 //! | `provider` | a token of the identity provider's, kept for each grant |
+//! | `parts` | what credentials are made with, and for whom |
+//! | `undelegated` | why a call gets none |
 //!
 //! Defends against header injection (values are percent-encoded), deny rules that a truncated list of groups would bypass
 //! (`groups`), and a credential that reaches the wrong server or names the wrong user (confused deputy: `assertion`, `provider`).
@@ -15,7 +17,9 @@ mod assertion;
 mod credential;
 mod encode;
 mod groups;
+mod parts;
 mod provider;
+mod undelegated;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,16 +27,14 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 pub(crate) use assertion::AssertionSlot;
-pub(crate) use credential::{Bearer, Credential, Issued, Undelegated};
+pub(crate) use credential::{Credential, Issued};
+pub(crate) use parts::{Bearer, DelegationParts, OwnParts};
+pub(crate) use undelegated::Undelegated;
 
-use crate::clock::Clock;
 use crate::config::{Config, ForwardedGroups, Upstream};
-use crate::identity::{Identities, SubjectTokens};
-use crate::keys::KeyRing;
 use crate::model::caller::Caller;
 use crate::oauth::scope::ScopeSet;
 use crate::oauth::scope_hierarchy::ScopeHierarchy;
-use crate::telemetry::metrics;
 use encode::encode;
 use groups::{Groups, Warned};
 
@@ -48,28 +50,6 @@ struct UpstreamSettings {
     groups: ForwardedGroups,
     hierarchy: ScopeHierarchy,
     credential: Option<Arc<Credential>>,
-}
-
-/// What credentials are made with.
-#[derive(Clone)]
-pub(crate) struct DelegationParts {
-    /// Our signing keys, and the users' tokens; `None` where we issue none.
-    pub own: Option<OwnParts>,
-    /// The time.
-    pub clock: Clock,
-    /// What is counted.
-    pub metrics: metrics::Delegation,
-}
-
-/// What only an authorization server has.
-#[derive(Clone)]
-pub(crate) struct OwnParts {
-    /// Signs assertions.
-    pub ring: KeyRing,
-    /// The providers that exchange tokens.
-    pub identities: Identities,
-    /// The tokens that they exchange.
-    pub subject_tokens: Arc<dyn SubjectTokens>,
 }
 
 impl Delegation {

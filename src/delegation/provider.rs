@@ -14,8 +14,9 @@ use http::HeaderValue;
 use moka::sync::Cache;
 use tracing::Instrument;
 
-use super::OwnParts;
-use super::credential::{Bearer, Undelegated, header_value};
+use super::encode::header_value;
+use super::parts::{Bearer, OwnParts};
+use super::undelegated::Undelegated;
 use crate::clock::{Clock, Timestamp};
 use crate::config::ProviderCredential;
 use crate::identity::{DelegateError, DelegatedToken, NoSubjectToken};

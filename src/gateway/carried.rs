@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-use super::forward::Permit;
 use super::lease::{CallLease, Over};
 use super::refusal::Refusal;
-use super::routes::Served;
+use super::routes::{Permit, Served};
 use crate::delegation::{Credential, Issued};
 use crate::upstream::{Outgoing, Sending};
 use crate::wire::Arrival;

@@ -21,19 +21,16 @@ use super::events::{Events, are_events, are_open};
 use super::headers::Forwarding;
 use super::lease::CallLease;
 use super::refusal::Refusal;
-use super::routes::Served;
+use super::routes::{Permit, Served};
 use super::session::{Owner, Sessions};
 use super::stream::{EarlyEnd, Stream};
 use crate::config::{self, PublicUrl};
 use crate::keys::Sealer;
-use crate::policy::{self, AnswerFilter};
+use crate::policy::AnswerFilter;
 use crate::upstream::{Outgoing, Payload, Sending, UpstreamBody};
 use crate::wire::{Arrival, Body, BoxError, REQUEST_ID};
 
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-
-/// The right of a verified caller to call an upstream of ours.
-pub(super) type Permit<'a> = policy::Permit<'a, VerifiedCaller, Served>;
 
 /// Sends calls on.
 pub(super) struct Forwarder {

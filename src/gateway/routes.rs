@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use super::caller::VerifiedCaller;
 use super::credential::{Takes, TokenForms};
 use super::headers::RequestRules;
 use crate::config::{self, Config};
 use crate::delegation::{Credential, Delegation};
 use crate::oauth::dpop::ProofTargets;
+use crate::policy;
 use crate::telemetry::metrics;
 use crate::upstream::Upstream;
 
@@ -24,6 +26,9 @@ pub(crate) struct Served {
     /// What calls to it carry besides.
     pub(super) credential: Option<Arc<Credential>>,
 }
+
+/// The right of a verified caller to call an upstream of ours.
+pub(super) type Permit<'a> = policy::Permit<'a, VerifiedCaller, Served>;
 
 impl AsRef<config::Upstream> for Served {
     fn as_ref(&self) -> &config::Upstream {

@@ -57,7 +57,7 @@ sql! {
               SELECT 1 FROM grants o
               WHERE o.subject = grants.subject AND o.id <> grants.id AND o.ended_at IS NULL AND o.basis IS NULL
                 AND o.provider_offline AND grants.provider_offline AND o.lease_until > $4)
-        RETURNING provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line";
+        RETURNING provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line, provider_session";
 
     /// What a renewal brought, kept under the lease, which it releases.
     KEEP_RENEWAL = "

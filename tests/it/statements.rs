@@ -32,7 +32,7 @@ async fn each_request_of_a_sign_in_at_a_provider_looks_its_client_up_once() {
 
     let url = bench.provider.visit(&location(&approved));
     let (answer, statements) = of(bench.back(&url)).await;
-    assert_eq!((reads_of("clients", &statements), reads(&statements).count()), (1, 3), "/callback: {statements:#?}");
+    assert_eq!((reads_of("clients", &statements), reads(&statements).count()), (1, 4), "/callback: {statements:#?}");
 
     let code = parameter(&location(&answer), "code").unwrap();
     let (redeemed, statements) = of(bench.gate.redeem(&bench.client, &code)).await;

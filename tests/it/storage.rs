@@ -250,6 +250,11 @@ pub(crate) fn parameters() -> &'static Sha256 {
     &PARAMETERS
 }
 
+/// The session at the provider, which no renewal changes.
+fn her_session() -> Sha256 {
+    Sha256::of(b"her session")
+}
+
 pub(crate) fn new_standing() -> &'static ProviderStanding {
     static STANDING: LazyLock<ProviderStanding> = LazyLock::new(|| ProviderStanding {
         sealed_token: Some(b"the provider's new token".to_vec()),
@@ -257,7 +262,7 @@ pub(crate) fn new_standing() -> &'static ProviderStanding {
         ends_at: None,
         renewable: false,
         line: 0,
-        session: None,
+        session: Some(her_session()),
     });
     &STANDING
 }
@@ -344,7 +349,7 @@ pub(crate) fn ada() -> SignIn {
             ends_at: Some(START + 60 * DAY),
             renewable: true,
             line: 0,
-            session: Some(Sha256::of(b"her session")),
+            session: Some(her_session()),
         },
     }
 }

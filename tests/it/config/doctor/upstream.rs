@@ -65,7 +65,8 @@ async fn a_redirect_of_each_call_is_a_warning() {
 async fn a_slow_server_is_a_warning() {
     let (found, _behind) = found(|seen| {
         if seen.method == "POST" {
-            std::thread::sleep(Duration::from_millis(5200));
+            // the provider runs here, too, and must not wait
+            tokio::task::block_in_place(|| std::thread::sleep(Duration::from_millis(5200)));
         }
         greeted()
     })
