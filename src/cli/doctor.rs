@@ -1,6 +1,6 @@
 //! `portcullis doctor`: asks the real providers, MCP servers and the public URL what they are, and names the setting of each fault.
 //!
-//! Asking and judging are apart. `identity`, `upstream` and `outbound` ask; the files here judge the answers and are pure, but for
+//! Asking and diagnosing are separate. `identity`, `upstream` and `outbound` ask; the files here diagnose the answers and are pure, but for
 //! `public_url`, which also asks.
 //!
 //! | file | what |
@@ -111,7 +111,7 @@ async fn examine(config: &Config, with_public_url: bool) -> Vec<Examined> {
         Examined {
             about: format!("upstream {}", settings.id),
             place: settings.reach.url().to_string(),
-            findings: findings.iter().map(|finding| upstream::judge(&settings.id, finding)).collect(),
+            findings: findings.iter().map(|finding| upstream::diagnose(&settings.id, finding)).collect(),
         }
     }));
     let database = async {
@@ -152,7 +152,7 @@ async fn examine_provider(config: &Config, provider: &Provider, clock: &Clock) -
     Some(Examined {
         about: format!("identity {id}"),
         place: settings.issuer.clone(),
-        findings: provider::judge(&subject, &examination, clock.now()),
+        findings: provider::diagnose(&subject, &examination, clock.now()),
     })
 }
 

@@ -1,4 +1,4 @@
-//! What a provider answers to the questions of `portcullis doctor`: facts, which `doctor` judges.
+//! What a provider answers to the questions of `portcullis doctor`: facts, from which `doctor` concludes what is wrong.
 
 use std::time::Duration;
 

@@ -296,7 +296,7 @@ impl Provider {
         }
     }
 
-    /// Asks all that a sign-in needs, and judges nothing; `None` for users of our own. No user is signed in, and nothing changes.
+    /// Asks all that a sign-in needs, and draws no conclusion; `None` for users of our own. No user is signed in, and nothing changes.
     pub(crate) async fn examine(&self, redirect_uri: &str) -> Option<Examination> {
         match &self.kind {
             Kind::Oidc(oidc) => Some(oidc.examine(redirect_uri).await),

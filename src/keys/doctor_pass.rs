@@ -3,7 +3,7 @@
 //! ```text
 //! unix time, decimal │ "." │ 16 random bytes, base64url │ "." │ HMAC-SHA-256 of what precedes, base64url
 //! ```
-//! It may be sent again for as long as it lives: whoever does so learns what they sent themselves, and nothing else.
+//! It may be sent again for as long as it lives: the answer says what its sender sent, and nothing else.
 
 use std::time::Duration;
 

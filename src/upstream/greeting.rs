@@ -109,7 +109,7 @@ impl Greeting<'_> {
             Ok(response) => {
                 let redirects = redirect(&response);
                 let session = response.headers().get(SESSION_ID).cloned();
-                let said = self.judge(response).await;
+                let said = self.classify(response).await;
                 if let Some(session) = session {
                     self.leave(session).await;
                 }
@@ -137,7 +137,7 @@ impl Greeting<'_> {
         let _left = timeout(GOODBYE, self.send(Method::DELETE, headers, Payload::none())).await;
     }
 
-    async fn judge(&self, response: Response<AnswerBody>) -> Said {
+    async fn classify(&self, response: Response<AnswerBody>) -> Said {
         let status = response.status();
         let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let (is_page, kind) = (kind.starts_with("text/html"), kind.to_owned());

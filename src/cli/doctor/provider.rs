@@ -20,19 +20,19 @@ use crate::identity::{Beyond, Examination, NoKeys};
 use crate::outbound::Diagnosis;
 
 /// All faults, the fundamental ones first. `now` is when the answers came.
-pub(super) fn judge(subject: &Subject<'_>, examination: &Examination, now: Timestamp) -> Vec<Finding> {
-    let mut findings = discovery::judge(subject, examination, now);
+pub(super) fn diagnose(subject: &Subject<'_>, examination: &Examination, now: Timestamp) -> Vec<Finding> {
+    let mut findings = discovery::diagnose(subject, examination, now);
     findings.extend(certificate(subject, now));
     if let Some(beyond) = &examination.beyond {
-        findings.extend(judge_keys(subject, beyond));
-        let refused = authorization::judge(subject, beyond);
+        findings.extend(diagnose_keys(subject, beyond));
+        let refused = authorization::diagnose(subject, beyond);
         // who is not known there has no secret there either
         let known = !refused.iter().any(|finding| is_about_the_client_itself(finding.id));
         findings.extend(refused);
         if let Some(diagnosis) = &beyond.no_credential {
             findings.push(no_credential(subject, diagnosis));
         } else if known {
-            findings.extend(token::judge(subject, beyond));
+            findings.extend(token::diagnose(subject, beyond));
         }
     }
     // both endpoints may say the same
@@ -49,7 +49,7 @@ const fn is_about_the_client_itself(id: Id) -> bool {
     )
 }
 
-fn judge_keys(subject: &Subject<'_>, beyond: &Beyond) -> Option<Finding> {
+fn diagnose_keys(subject: &Subject<'_>, beyond: &Beyond) -> Option<Finding> {
     let key = subject.key_of_address();
     match &beyond.keys {
         Ok(()) => None,

@@ -24,7 +24,7 @@ use crate::telemetry::excerpt;
 
 /// How long each answer may take.
 const TIMEOUT: Duration = Duration::from_secs(8);
-/// Asks, and judges.
+/// Asks, and diagnoses the answers.
 pub(super) async fn examine(config: &Config, clock: &Clock) -> Vec<Finding> {
     let fetcher = Fetcher::through(&config.outbound.ca_file, &config.outbound.proxy);
     let path = if config.issues_tokens() { paths::SERVER_METADATA } else { paths::RESOURCE_METADATA };
@@ -38,7 +38,7 @@ pub(super) async fn examine(config: &Config, clock: &Clock) -> Vec<Finding> {
         Ok(metadata) => metadata,
         Err(failure) => return vec![unreachable(&url, &failure.into())],
     };
-    if let Some(finding) = judge_metadata(config, &url, &metadata) {
+    if let Some(finding) = diagnose_metadata(config, &url, &metadata) {
         return vec![finding];
     }
     let (challenges, front) = tokio::join!(challenges(config, &fetcher), front(config, &fetcher, clock));
@@ -59,7 +59,7 @@ fn unreachable(url: &str, diagnosis: &Diagnosis) -> Finding {
     )
 }
 
-fn judge_metadata(config: &Config, url: &str, fetched: &Fetched) -> Option<Finding> {
+fn diagnose_metadata(config: &Config, url: &str, fetched: &Fetched) -> Option<Finding> {
     let status = fetched.status;
     let location = fetched.headers.get(LOCATION).and_then(|value| value.to_str().ok());
     if let Some(to) = location.filter(|_| status.is_redirection()) {
@@ -109,14 +109,14 @@ async fn challenges(config: &Config, fetcher: &Fetcher) -> Vec<Finding> {
     let answers = join_all(asked).await.into_iter();
     answers
         .filter_map(|(upstream, answer)| {
-            let (what, mend) = judge_challenge(answer.map_err(Diagnosis::from))?;
+            let (what, mend) = diagnose_challenge(answer.map_err(Diagnosis::from))?;
             let section = format!("upstream {:?}", upstream.settings.id);
             Some(Finding::new(Id::PublicChallenge, &section, "path", what).mend(mend))
         })
         .collect()
 }
 
-fn judge_challenge(answer: Result<Fetched, Diagnosis>) -> Option<(String, &'static str)> {
+fn diagnose_challenge(answer: Result<Fetched, Diagnosis>) -> Option<(String, &'static str)> {
     let fetched = match answer {
         Ok(fetched) => fetched,
         Err(diagnosis) => {
@@ -152,7 +152,7 @@ async fn front(config: &Config, fetcher: &Fetcher, clock: &Clock) -> Vec<Finding
     match fetcher.watch(&url, headers(&passes.issue()), TIMEOUT).await {
         Ok(watched) if watched.fetched.status == StatusCode::OK => {
             // without TLS in front there is nobody in front: http is for this machine alone
-            front::judge(&watched, config.public_url.as_str().starts_with("https:"))
+            front::diagnose(&watched, config.public_url.as_str().starts_with("https:"))
         }
         Ok(watched) => vec![not_examined(&format!("answers {}", watched.fetched.status.as_u16()))],
         Err(failure) => vec![not_examined(&Diagnosis::from(failure).into_parts().0)],

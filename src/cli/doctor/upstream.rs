@@ -4,7 +4,7 @@ use super::finding::{Finding, Id};
 use crate::upstream;
 
 /// A finding of the greeting, with the setting.
-pub(super) fn judge(id: &str, finding: &upstream::Finding) -> Finding {
+pub(super) fn diagnose(id: &str, finding: &upstream::Finding) -> Finding {
     use upstream::Finding as Found;
     let (kind, key) = match finding {
         Found::NoAnswer(_) => (Id::UpstreamUnreachable, "url"),
@@ -28,7 +28,7 @@ mod tests {
 
     use http::StatusCode;
 
-    use super::judge;
+    use super::diagnose;
     use crate::upstream::Finding as Found;
 
     #[test]
@@ -48,7 +48,7 @@ mod tests {
             (Found::NotMcp(path()), "upstream.not_mcp", "url"),
             (Found::Slow(Duration::from_secs(5)), "upstream.slow", "url"),
         ] {
-            let finding = judge("expenses", &found);
+            let finding = diagnose("expenses", &found);
             assert_eq!((finding.id.as_str(), finding.key), (id, key));
             assert_eq!(finding.section, "upstream \"expenses\"");
             assert!(!finding.mend.is_empty() && !finding.what.is_empty());

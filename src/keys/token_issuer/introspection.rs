@@ -30,7 +30,7 @@ pub(crate) enum Askers {
     /// Those whose token was good when it was last asked about.
     Known,
     /// Anyone.
-    Strangers,
+    Unknown,
 }
 
 /// Why nothing is known of a token.
@@ -71,12 +71,12 @@ pub(super) struct Introspection {
     settings: Arc<TokenIssuer>,
     fetcher: Fetcher,
     of_known: Semaphore,
-    of_strangers: Semaphore,
+    of_unknown: Semaphore,
 }
 
 impl Introspection {
     pub(super) fn new(settings: Arc<TokenIssuer>, fetcher: Fetcher) -> Self {
-        Self { settings, fetcher, of_known: Semaphore::new(AT_ONCE), of_strangers: Semaphore::new(AT_ONCE) }
+        Self { settings, fetcher, of_known: Semaphore::new(AT_ONCE), of_unknown: Semaphore::new(AT_ONCE) }
     }
 
     /// Where questions go, and whether our credentials go into the form.
@@ -107,7 +107,7 @@ impl Introspection {
     ) -> Result<Introspected, Unanswered> {
         let in_flight = match askers {
             Askers::Known => &self.of_known,
-            Askers::Strangers => &self.of_strangers,
+            Askers::Unknown => &self.of_unknown,
         };
         let Ok(_permit) = in_flight.try_acquire() else {
             let words = format!("{AT_ONCE} questions about tokens are under way already");

@@ -137,7 +137,7 @@ impl IssuerClient {
     /// What is wrong.
     pub(crate) async fn try_out(&self) -> Result<(), Diagnosis> {
         if self.settings.introspects() {
-            return self.ask(PROBE, Askers::Strangers).await.map(drop).map_err(Unanswered::into_diagnosis);
+            return self.ask(PROBE, Askers::Unknown).await.map(drop).map_err(Unanswered::into_diagnosis);
         }
         let url = self.jwks_uri().await?;
         let read = self.keys.get(&url).await.map_err(Diagnosis::from)?;

@@ -271,7 +271,7 @@ async fn secrets_of_ours_and_tokens_of_others_are_never_sent_to_the_issuer() {
         assert_eq!(bench.call(token).await.status, 401);
     }
     assert_eq!(bench.asked(), 0);
-    // a JWT that names this issuer is its own to judge
+    // a JWT that names this issuer is its own to verify
     let lightweight = bench.token();
     bench.provider.introspects(&lightweight, Some(active(&bench)));
     assert_eq!(bench.call(&lightweight).await.status, WORKS);

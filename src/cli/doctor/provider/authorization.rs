@@ -17,7 +17,7 @@ const NO_USER: [&str; 6] = [
     "access_denied",
 ];
 
-pub(super) fn judge(subject: &Subject<'_>, beyond: &Beyond) -> Vec<Finding> {
+pub(super) fn diagnose(subject: &Subject<'_>, beyond: &Beyond) -> Vec<Finding> {
     let visit = match &beyond.visit {
         Ok(visit) => visit,
         Err(diagnosis) => {
@@ -208,14 +208,14 @@ mod tests {
     use http::StatusCode;
 
     use super::super::testing::{beyond, subject};
-    use super::judge;
+    use super::diagnose;
     use crate::config::OidcFlavour;
     use crate::identity::{Beyond, Visit, VisitEnd};
 
     fn ids(flavour: &OidcFlavour, status: u16, end: VisitEnd) -> Vec<&'static str> {
         let settings = subject::settings(flavour.clone());
         let status = StatusCode::from_u16(status).unwrap();
-        let findings = judge(&subject::of(&settings), &Beyond { visit: Ok(Visit { status, end }), ..beyond() });
+        let findings = diagnose(&subject::of(&settings), &Beyond { visit: Ok(Visit { status, end }), ..beyond() });
         assert!(findings.iter().all(|finding| !finding.mend.is_empty()), "{findings:?}");
         findings.iter().map(|finding| finding.id.as_str()).collect()
     }

@@ -22,7 +22,7 @@ const SLOW: Duration = Duration::from_secs(5);
 /// What may sign ID tokens here.
 const ALGORITHMS: [&str; 9] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
 
-pub(super) fn judge(subject: &Subject<'_>, examination: &Examination, now: Timestamp) -> Vec<Finding> {
+pub(super) fn diagnose(subject: &Subject<'_>, examination: &Examination, now: Timestamp) -> Vec<Finding> {
     let head = match &examination.discovery {
         Ok(head) => head,
         Err(diagnosis) => return vec![unreachable(subject, diagnosis)],

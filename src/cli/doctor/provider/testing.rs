@@ -1,4 +1,4 @@
-//! For the tests of the judgements: a provider where all is well.
+//! For the tests of the diagnoses: a provider where all is well.
 
 use http::StatusCode;
 

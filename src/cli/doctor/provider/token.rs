@@ -8,13 +8,13 @@ use crate::cli::doctor::finding::{Finding, Id};
 use crate::identity::{Beyond, EntraNumber, Meaning, TokenAnswer};
 use crate::outbound::Diagnosis;
 
-pub(super) fn judge(subject: &Subject<'_>, beyond: &Beyond) -> Vec<Finding> {
+pub(super) fn diagnose(subject: &Subject<'_>, beyond: &Beyond) -> Vec<Finding> {
     let mut findings: Vec<_> = answer(subject, &beyond.code, "code").into_iter().collect();
     // some look at a code before they look at who redeems it, and at a refresh token after
     let second = beyond.refresh_token.as_ref().and_then(|said| answer(subject, said, "refresh token"));
     findings.extend(second.filter(|second| !findings.iter().any(|first| first.id == second.id)));
     if beyond.accepts_any_secret {
-        let what = "it accepts any client secret: the client is a public one, and whoever knows its id can use it";
+        let what = "it accepts any client secret: the client is a public one, and anyone who knows its id can use it";
         let finding = subject.finding(Id::ProviderAnySecret, "client_secret", what);
         let finding = finding.elsewhere(subject.there(Spot::ClientAuthentication));
         findings.push(finding.mend("switch client authentication on for the client, and copy its secret"));
@@ -81,14 +81,14 @@ fn refused(subject: &Subject<'_>, error: &str, meaning: Meaning, said: &Diagnosi
 #[cfg(test)]
 mod tests {
     use super::super::testing::{beyond, subject};
-    use super::judge;
+    use super::diagnose;
     use crate::config::OidcFlavour;
     use crate::identity::{Beyond, Meaning, TokenAnswer};
     use crate::outbound::Diagnosis;
 
     fn ids(flavour: OidcFlavour, code: TokenAnswer) -> Vec<&'static str> {
         let settings = subject::settings(flavour);
-        let findings = judge(&subject::of(&settings), &Beyond { code, ..beyond() });
+        let findings = diagnose(&subject::of(&settings), &Beyond { code, ..beyond() });
         findings.iter().map(|finding| finding.id.as_str()).collect()
     }
 
@@ -133,7 +133,7 @@ mod tests {
     fn the_same_fault_is_told_once_and_a_public_client_too() {
         let settings = subject::settings(OidcFlavour::Generic);
         let wrong = || refused("invalid_client", Meaning::ClientRefused, "401");
-        let findings = judge(
+        let findings = diagnose(
             &subject::of(&settings),
             &Beyond { code: wrong(), refresh_token: Some(wrong()), accepts_any_secret: true, ..beyond() },
         );

@@ -23,7 +23,7 @@ struct Seen {
 }
 
 /// `has_proxy`: whether there must be one in front.
-pub(super) fn judge(watched: &Watched, has_proxy: bool) -> Vec<Finding> {
+pub(super) fn diagnose(watched: &Watched, has_proxy: bool) -> Vec<Finding> {
     let text = String::from_utf8_lossy(&watched.fetched.body);
     let seen = text.lines().find_map(|line| serde_json::from_str::<Seen>(line.strip_prefix("data: ")?).ok());
     let Some(seen) = seen else { return vec![not_examined("its answer is not what was asked for")] };
@@ -96,7 +96,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue, StatusCode};
     use serde_json::json;
 
-    use super::{MADE_UP, SENT, judge};
+    use super::{MADE_UP, SENT, diagnose};
     use crate::outbound::{Fetched, Watched};
 
     /// What a process saw behind a proxy that does everything right.
@@ -133,7 +133,7 @@ mod tests {
             }
             let body = Bytes::from(format!("data: {seen}\n\n: one more\n\n"));
             let fetched = Fetched { status: StatusCode::OK, headers, body };
-            let findings = judge(&Watched { fetched, spread: self.spread }, self.has_proxy);
+            let findings = diagnose(&Watched { fetched, spread: self.spread }, self.has_proxy);
             findings.iter().map(|finding| finding.id.as_str()).collect()
         }
     }
