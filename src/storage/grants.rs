@@ -25,6 +25,19 @@ macro_rules! columns {
 }
 pub(super) use columns;
 
+/// The end of a statement that takes a lease: only where no one has it, and no grant that shares the provider's token has one.
+macro_rules! if_free {
+    () => {
+        "
+          AND (lease_holder IS NULL OR lease_holder = $2 OR lease_until <= $4)
+          AND NOT EXISTS (
+              SELECT 1 FROM grants o
+              WHERE o.subject = grants.subject AND o.id <> grants.id AND o.ended_at IS NULL AND o.basis IS NULL
+                AND o.provider_offline AND grants.provider_offline AND o.lease_until > $4)
+        RETURNING provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line, provider_session"
+    };
+}
+
 sql! {
     INSERT = "
         INSERT INTO grants (id, subject, identity, client_id, resource, scope, user_claims,
@@ -37,27 +50,15 @@ sql! {
     /// Only for a refresh token that is unused: what a holder read of its grant before is then as the last rotation left it. The
     /// provider's token may have come from another grant of the user since, so it is answered; and while another grant that
     /// shares it has a lease, there is none: a provider that rotates takes the second use of a token for theft.
-    TAKE_LEASE = "
+    TAKE_LEASE = concat!("
         UPDATE grants SET lease_holder = $2, lease_until = $3
         WHERE id = (SELECT grant_id FROM refresh_tokens WHERE hash = $1 AND used_at IS NULL)
-          AND ended_at IS NULL AND expires_at > $4
-          AND (lease_holder IS NULL OR lease_holder = $2 OR lease_until <= $4)
-          AND NOT EXISTS (
-              SELECT 1 FROM grants o
-              WHERE o.subject = grants.subject AND o.id <> grants.id AND o.ended_at IS NULL AND o.basis IS NULL
-                AND o.provider_offline AND grants.provider_offline AND o.lease_until > $4)
-        RETURNING provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line, provider_session";
+          AND ended_at IS NULL AND expires_at > $4", if_free!());
 
     /// The same for a grant itself, while it rests on a token of the provider's.
-    TAKE_LEASE_OF_GRANT = "
+    TAKE_LEASE_OF_GRANT = concat!("
         UPDATE grants SET lease_holder = $2, lease_until = $3
-        WHERE id = $1 AND ended_at IS NULL AND expires_at > $4 AND basis IS NULL AND provider_token IS NOT NULL
-          AND (lease_holder IS NULL OR lease_holder = $2 OR lease_until <= $4)
-          AND NOT EXISTS (
-              SELECT 1 FROM grants o
-              WHERE o.subject = grants.subject AND o.id <> grants.id AND o.ended_at IS NULL AND o.basis IS NULL
-                AND o.provider_offline AND grants.provider_offline AND o.lease_until > $4)
-        RETURNING provider_token, provider_offline, provider_ends_at, provider_renewable, provider_line, provider_session";
+        WHERE id = $1 AND ended_at IS NULL AND expires_at > $4 AND basis IS NULL AND provider_token IS NOT NULL", if_free!());
 
     /// What a renewal brought, kept under the lease, which it releases.
     KEEP_RENEWAL = "

@@ -17,7 +17,7 @@ use crate::audit::Actor;
 use crate::clock::Clock;
 use crate::identity::RenewError;
 use crate::issuer::grants::{GrantEnds, ProviderTokens};
-use crate::issuer::tokens::{Reason, Renewals};
+use crate::issuer::tokens::{Reason, Renewals, persist};
 use crate::model::grant::Grant;
 use crate::model::provider_logout::StandingCheck;
 use crate::secret::random_id;
@@ -37,9 +37,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How many checks one query reads, and how many are made at once.
 const BATCH: i64 = 200;
 const AT_ONCE: usize = 8;
-/// How often, and at which intervals, the write of a new token is attempted.
-const KEEP_TRIES: u32 = 4;
-const KEEP_PAUSE: Duration = Duration::from_millis(300);
 
 /// Makes the checks that logouts ask for.
 pub(in crate::issuer) struct StandingChecks {
@@ -182,17 +179,8 @@ impl StandingChecks {
     /// Keeps the token that the provider gave. It may have spent its old one by now: a store that fails for a moment must not cost us
     /// the new one.
     async fn keep(&self, grant: &Grant, holder: &str) -> Result<(), StoreError> {
-        let mut tries = 1;
-        let kept = loop {
-            match self.store.keep_checked(&grant.subject, &grant.id, holder, &grant.standing).await {
-                Err(error) if tries < KEEP_TRIES => {
-                    tracing::warn!(grant = %grant.id, %error, "a token of the provider could not be kept; again");
-                }
-                kept => break kept?,
-            }
-            tries += 1;
-            sleep(KEEP_PAUSE).await;
-        };
+        let kept =
+            persist(&grant.id, || self.store.keep_checked(&grant.subject, &grant.id, holder, &grant.standing)).await?;
         if !kept {
             self.provider_tokens.give_up(&grant.identity, &grant.subject, &grant.standing).await;
         }

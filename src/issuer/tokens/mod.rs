@@ -48,6 +48,7 @@ pub(super) use device_code::DevicePolls;
 pub(super) use jwt_bearer::JwtBearer;
 pub(super) use machine_grant::MachineGrants;
 pub(super) use new_grant::NewGrants;
+pub(super) use persistence::persist;
 pub(super) use polls::Polls;
 pub(super) use presented::PresentedTokens;
 pub(super) use proofs::Proofs;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::refusal::TokenRefusal;
 use crate::model::ids::GrantId;
 use crate::storage::StoreError;
 
@@ -13,7 +12,7 @@ const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// Writes what a renewal of a grant brought, and tries again when the store fails.
-pub(super) async fn persist<F>(grant: &GrantId, mut write: impl FnMut() -> F) -> Result<bool, TokenRefusal>
+pub(in crate::issuer) async fn persist<F>(grant: &GrantId, mut write: impl FnMut() -> F) -> Result<bool, StoreError>
 where
     F: Future<Output = Result<bool, StoreError>>,
 {
@@ -21,7 +20,7 @@ where
     loop {
         match write().await {
             Ok(written) => return Ok(written),
-            Err(error) if tries == TRIES => return Err(error.into()),
+            Err(error) if tries == TRIES => return Err(error),
             Err(error) => tracing::warn!(%grant, %error, "a renewal could not be written; again"),
         }
         tries += 1;

@@ -148,7 +148,7 @@ impl Refreshes {
     /// Writes a rotation. The provider may have spent its old token by now: a store that fails for a moment must not cost us
     /// the new one.
     async fn write(&self, rotation: &Rotation<'_>) -> Result<bool, TokenRefusal> {
-        persist(rotation.grant, || self.store.rotate_refresh_token(rotation)).await
+        Ok(persist(rotation.grant, || self.store.rotate_refresh_token(rotation)).await?)
     }
 
     /// The lease was lost, or the grant ended, while the provider was asked. Another refresh may have left a response; if

@@ -1,9 +1,8 @@
 //! Asks the identity provider at a refresh, and applies its answer to the grant.
 //!
 //! Defends against: access that outlives the account, or a group on which it rests (the provider is asked at each refresh, and the
-//! rules judge its answer). Only its plain refusal of the token
-//! ends the grant; a temporary failure does not cost the user a sign-in, and neither does a sign-in with another application that
-//! replaces the token at the same moment. Where the provider wants something of the user, such as a second factor, the client is
+//! rules are applied to its answer). Only its plain refusal of the token ends the grant; a temporary failure does not cost the user
+//! a sign-in, and neither does a sign-in with another application that replaces the token at the same moment. Where the provider wants something of the user, such as a second factor, the client is
 //! told `invalid_grant`, so that it begins a sign-in; the grant stays, and is good again as soon as the provider says so.
 
 use std::time::Duration;

@@ -3,7 +3,7 @@
 //!
 //! Defends against: races (a provider that rotates its refresh tokens takes the second use of one for theft: the grant's lease keeps
 //! refreshes and other processes out), a new token that is lost (the work outlives the call, and its write is tried again), and
-//! access that outlives the account (the provider's refusal ends the grant here, too).
+//! access that outlives the account, or what admits its user (the provider's refusal and the rules end the grant here, too).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,10 +98,11 @@ impl ProviderAccess {
         grant.standing = lease.standing.clone();
         let (asked, renewed) = self.renewals.ask(&grant, arrival).await.map_err(|refusal| because(&refusal))?;
         let grant = self.renewals.renewed_grant(&asked, &renewed);
+        self.renewals.admitted(&grant, arrival).await.map_err(|refusal| because(&refusal))?;
         let kept = (renewed.token.is_some().then_some(&grant.standing), renewed.user.as_ref());
         let now = self.clock.now();
         let write = persist(&grant.id, || self.store.keep_renewal(&grant, &lease.holder, kept, now)).await;
-        if !write.map_err(|refusal| because(&refusal))? {
+        if !write.map_err(unavailable)? {
             // no grant holds the token that the provider has just given
             self.provider_tokens.give_up(&grant.identity, &grant.subject, &grant.standing).await;
             return Err(NoSubjectToken::Unavailable("the grant ended meanwhile, or its lease was lost".to_owned()));

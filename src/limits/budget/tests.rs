@@ -106,7 +106,7 @@ fn about_a_hundred_addresses_are_needed_to_take_all_requests_and_known_tokens_ke
 }
 
 #[test]
-fn large_heads_of_strangers_are_memory_too() {
+fn large_heads_of_unknown_are_memory_too() {
     let budget = budget(1024, 4 * GIB, &Limits { body_memory: Some(4 << 20), ..Limits::default() });
     let address = ClientAddress("203.0.113.7".parse().unwrap());
     let mut admitted = Vec::new();

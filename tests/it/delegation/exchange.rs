@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use portcullis::config::{Config, CredentialSource, ProviderCredential, ProviderGrant};
+use portcullis::config::{Allow, AllowRule, Config, CredentialSource, ProviderCredential, ProviderGrant};
 use portcullis::oauth::scope::ScopeSet;
 use serde_json::json;
 
@@ -119,6 +119,24 @@ async fn a_user_who_is_disabled_at_the_provider_is_out_at_the_next_exchange() {
     assert!(refused.header("www-authenticate").contains("invalid_token"));
     let refused = bench.gate.refresh(&bench.client, &given.refresh).await;
     assert_eq!(refused.error(), "invalid_grant", "the grant has ended");
+}
+
+#[tokio::test]
+async fn a_user_who_is_not_admitted_any_more_is_out_at_the_next_exchange() {
+    let rule = AllowRule { groups: vec!["staff".to_owned()], ..AllowRule::default() };
+    let mut bench = Bench::with(|config| {
+        config.upstreams[0].settings.admission.allow = Allow(vec![rule]);
+        give(config, exchange());
+    })
+    .await;
+    bench.provider.sign_in_as(json!({"sub": "alice-id", "groups": ["staff"]}));
+    let given = bench.tokens().await;
+    assert_eq!(bench.gate.call(&given.access).await.status, WORKS);
+    bench.provider.sign_in_as(json!({"sub": "alice-id", "groups": []}));
+    bench.gate.clock.advance(Duration::from_secs(280));
+    let refused = bench.gate.call(&given.access).await;
+    assert_eq!((refused.status, bench.gate.behind.count()), (401, 1), "{refused:?}");
+    assert_eq!(bench.gate.refresh(&bench.client, &given.refresh).await.error(), "invalid_grant", "the grant has ended");
 }
 
 #[tokio::test]

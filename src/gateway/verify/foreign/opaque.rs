@@ -183,7 +183,7 @@ impl OpaqueTokens {
     async fn ask(self: &Arc<Self>, question: Question<'_>, before: Option<&Answer>) -> Answer {
         let asked_at = self.clock.monotonic();
         let ended = before.map(|before| before.ended.clone()).unwrap_or_default();
-        let askers = if before.is_some() { Askers::Known } else { Askers::Strangers };
+        let askers = if before.is_some() { Askers::Known } else { Askers::Unknown };
         let said = self.introspect(question, askers, &ended).await.unwrap_or_else(Said::Nothing);
         let good = match &said {
             Said::Good(_) => true,
